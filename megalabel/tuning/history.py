@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -103,7 +104,9 @@ class History:
         known = _read(self.path)
         if known:
             write_text(self.path, "".join(map(_line, known)))  # without a last line that a crash cut off
-        self._recorded = {key_of(r.candidate, r.epochs): r for r in known}
+        self._recorded: dict[str, list[Result]] = {}  # in their order: a trial that was stopped may have run again
+        for result in known:
+            self._recorded.setdefault(key_of(result.candidate, result.epochs), []).append(result)
         self._noted: dict[str, Result] = {}  # the results, by what identifies their trials
         self.results: list[Result] = []
 
@@ -126,17 +129,17 @@ class History:
         key = key_of(candidate, epochs)
         if key in self._noted and self._noted[key].finished:
             return self._noted[key]
-        found = self._recorded.pop(key, None)
-        if found is None:
+        if not self._recorded.get(key):
             self.running = True
             return None
+        found = self._recorded[key].pop(0)
         self._spent += found.seconds
         self._note(found)
         return found
 
     def next_number(self) -> int:
         """The number of the next new trial."""
-        numbers = [r.number for r in (*self.results, *self._recorded.values())]
+        numbers = [r.number for r in itertools.chain(self.results, *self._recorded.values())]
         return max(numbers, default=-1) + 1
 
     def add(self, result: Result) -> Result:

@@ -76,7 +76,6 @@ def test_those_of_another_run_are_forgotten(bag_run: Path, tmp_path: Path, count
     other = tmp_path / "other"
     other.symlink_to(bag_run)  # the same run by another name, which is resolved
     copy = tmp_path / "copy"
-
     shutil.copytree(bag_run, copy)
     with sharing_embeddings():
         of(bag_run)

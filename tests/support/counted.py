@@ -1,4 +1,4 @@
-"""Counts lines during the core tests alone (`make coverage`), since counting takes a quarter of their time."""
+"""Counts lines during the core tests alone (`make coverage`), since it adds a quarter to their time."""
 
 from __future__ import annotations
 

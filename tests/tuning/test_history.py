@@ -36,7 +36,9 @@ def test_a_trial_that_was_stopped_runs_again(tmp_path: Path) -> None:
     assert history.recorded(LINEAR, 2) is None
     added = history.add(result(1, 2))
     assert history.recorded(LINEAR, 2) == added and not added.late and added.needed == 0.0
-    assert History(tmp_path, 60, 0.0).recorded(LINEAR, 2) == added  # what the same search would ask for twice
+    resumed = History(tmp_path, 60, 0.0)
+    assert [resumed.recorded(LINEAR, 2) for _ in range(3)] == [history.results[0], added, added]
+    assert resumed.results == history.results and not resumed.running
 
 
 def test_the_time_of_a_trial_of_an_earlier_process_counts_once(tmp_path: Path) -> None:
